@@ -25,7 +25,7 @@ type checkTemplate struct {
 	// anyHost: override has no address, only a port. anyPort: no port.
 	anyHost, anyPort bool
 	// Errors that depend on the real server, and are reported for the first only.
-	wrongFamily, missingPort, wrongForward, harmful bool
+	wrongFamily, missingPort, wrongForward, unsuitable bool
 }
 
 // checkTemplates reads the checks under the key "check" of a service or real server.
@@ -148,12 +148,14 @@ func newCheckTemplate(t *reader.Table) *checkTemplate {
 	case "tcp":
 		ck.Close = t.Str("close")
 		tcpExchange(t, ck)
+		sentPassword(t, ck)
 		tlsSettings(t, ck)
 		if i := slices.IndexFunc(ck.Steps, func(s Step) bool { return s.StartTLS }); i >= 0 && !ck.UseTLS && t.Valid("tls") {
 			t.Tables("steps")[i].Errorf("starttls", "needs the settings of TLS: add tls = true to the check")
 		}
 	case "udp":
 		udpExchange(t, ck)
+		sentPassword(t, ck)
 	case "http", "https":
 		httpRequest(t, ck)
 		tlsSettings(t, ck)
@@ -170,7 +172,7 @@ func newCheckTemplate(t *reader.Table) *checkTemplate {
 		p.agentPort()
 		ck.Send = t.Str("send")
 	case "grpc":
-		ck.GRPCService = t.Str("service")
+		ck.GRPCService, ck.ProxyProtocol = t.Str("service"), t.Str("proxy_protocol")
 		tlsSettings(t, ck)
 	case "file":
 		ck.File, ck.FileAbsent = pathValue(t, "file"), !t.Bool("file_exists")
@@ -181,6 +183,9 @@ func newCheckTemplate(t *reader.Table) *checkTemplate {
 	if schema.IsDialogue(ck.Type) {
 		dialogueSettings(t, ck)
 		tlsSettings(t, ck)
+		if ck.Type == "sip" && ck.ProxyProtocol != "" && !ck.DNSTCP && !ck.UseTLS {
+			t.Errorf("proxy_protocol", "has no effect with UDP: add tcp = true")
+		}
 	}
 	return p
 }
@@ -418,7 +423,7 @@ func (p *checkTemplate) checkServer(check Check, server RealServer) {
 			p.record.ErrorAt(p.record.Start, p.record.Path.Key("address"), `missing: %s has no port, so say which one is probed, such as address = ":80"`, server.Address.Addr())
 		}
 	}
-	p.warnHarmful(check)
+	p.warnUnsuitable(&check)
 	if check.Through && server.Forward == "nat" && !p.wrongForward {
 		p.wrongForward = true
 		p.record.Errorf("through", `is for forward = "dr" and "tun": with "nat" real servers do not have the service's address`)

@@ -64,6 +64,18 @@ func buildStep(t *reader.Table) Step {
 	return s
 }
 
+// sentPassword reads the file whose password is sent where {password} stands.
+func sentPassword(t *reader.Table, check *Check) {
+	file := pathValue(t, "password_file")
+	if file == "" {
+		return
+	}
+	check.Dialogue = &Dialogue{PasswordFile: file}
+	if !strings.Contains(check.Send, "{password}") && !slices.ContainsFunc(check.Steps, func(s Step) bool { return strings.Contains(s.Send, "{password}") }) {
+		t.Errorf("password_file", "has no effect: write {password} in send, where it is sent")
+	}
+}
+
 // requireAtMostOne refuses more than one of several keys for the same thing.
 func requireAtMostOne(t *reader.Table, names ...string) {
 	first := ""
@@ -292,7 +304,8 @@ func dialogueSettings(t *reader.Table, check *Check) {
 	if d != (Dialogue{}) {
 		check.Dialogue = &d
 	}
-	check.Expect, check.DNSTCP, check.ProxyProtocol = t.Regexp("expect"), t.Bool("tcp"), t.Str("proxy_protocol")
+	check.Expect, check.ExpectNot = t.Regexp("expect"), t.Regexp("expect_not")
+	check.DNSTCP, check.ProxyProtocol = t.Bool("tcp"), t.Str("proxy_protocol")
 	for _, name := range []string{"user", "database"} {
 		if strings.ContainsAny(t.Str(name), "\r\n\x00") {
 			t.Errorf(name, "must be one line")
@@ -306,8 +319,10 @@ func dialogueSettings(t *reader.Table, check *Check) {
 	switch check.Type {
 	case "mysql", "postgres":
 		missing("user", "set the user that logs in, such as \"lvsd\"; it needs no privileges")
-		if d.Query == "" && check.Expect != "" {
-			t.Errorf("expect", "is matched with what a query returns: add query")
+		for _, name := range []string{"expect", "expect_not"} {
+			if d.Query == "" && t.Str(name) != "" {
+				t.Errorf(name, "is matched with what a query returns: add query")
+			}
 		}
 	case "radius":
 		missing("secret_file", "set the file with the secret that the server shares with this director")
@@ -324,20 +339,40 @@ func dialogueSettings(t *reader.Table, check *Check) {
 	}
 }
 
-// warnHarmful warns, once a check, of one that harms the server that it is for.
-func (p *checkTemplate) warnHarmful(check Check) {
-	problem := ""
-	switch port := check.Address.Port(); {
-	case port == 3306 && (check.Type == "connect" || check.Type == "tcp"):
-		problem = `3306 is the port of MySQL and MariaDB, which count a connection without a login as an error, and block this director after 100 of them (max_connect_errors): use type = "mysql", or "syn"`
-	case port == 5432 && check.Type == "connect" && check.Close != "fin":
-		problem = `5432 is the port of PostgreSQL, which logs a line for each connection that is reset: use type = "postgres", or close = "fin"`
-	case port == 5672 && check.Type == "amqp" && (check.Dialogue == nil || check.Dialogue.Login == ""):
-		problem = `5672 is the port of RabbitMQ, which logs a warning for each connection that ends before a login: give the check a user, or use type = "connect"`
-	}
-	if problem != "" && !p.harmful {
-		p.harmful = true
-		p.record.WarnAt(p.record.Start, p.record.Path, "%s", problem)
+// unsuitable are checks that the servers of a port mind, or that fail at each of them.
+var unsuitable = []struct {
+	ports   []uint16
+	types   []string
+	unless  func(*Check) bool // nil: never
+	problem string            // of the port
+}{
+	{[]uint16{3306}, []string{"connect", "tcp"}, nil, `is the port of MySQL and MariaDB, which count a connection without a login as an error, and block this director after 100 of them (max_connect_errors): use type = "mysql", or "syn"`},
+	{[]uint16{5432}, []string{"connect"}, func(c *Check) bool { return c.Close == "fin" }, `is the port of PostgreSQL, which logs a line for each connection that is reset: use type = "postgres", or close = "fin"`},
+	{[]uint16{5672}, []string{"amqp"}, func(c *Check) bool { return c.Dialogue != nil && c.Dialogue.Login != "" }, `is the port of RabbitMQ, which logs a warning for each connection that ends before a login: give the check a user, or use type = "connect"`},
+	{[]uint16{21}, []string{"connect"}, nil, `is the port of FTP, whose servers log each connection: use type = "ftp", or "syn", which they do not notice`},
+	{[]uint16{22}, []string{"connect"}, nil, `is the port of SSH, whose server logs each connection without a login: use type = "syn"`},
+	{[]uint16{25, 587}, []string{"connect"}, nil, `is a port of SMTP, whose servers log each lost connection: use type = "smtp", or "syn"`},
+	{[]uint16{110, 143}, []string{"connect"}, nil, `is a port of mail, whose servers log each connection without a login: use type = "pop3", "imap" or "syn"`},
+	{[]uint16{993, 995}, []string{"connect"}, nil, `is a port of mail, whose servers log each connection without a login: use type = "imaps", "pop3s" or "syn"`},
+	{[]uint16{443}, []string{"http"}, nil, `is the port of HTTPS: use type = "https"`},
+	{[]uint16{636}, []string{"ldap"}, nil, `is the port of LDAP in TLS: use type = "ldaps"`},
+	{[]uint16{993}, []string{"imap"}, nil, `is the port of IMAP in TLS: use type = "imaps"`},
+	{[]uint16{995}, []string{"pop3"}, nil, `is the port of POP3 in TLS: use type = "pop3s"`},
+	{[]uint16{465}, []string{"smtp"}, nil, `is the port of SMTP in TLS: use type = "tcp" with tls = true and expect = '^220 '`},
+	{[]uint16{80}, []string{"https"}, nil, `is the port of HTTP without TLS: use type = "http"`},
+	{[]uint16{389}, []string{"ldaps"}, nil, `is the port of LDAP without TLS: use type = "ldap", with tls = true for StartTLS`},
+	{[]uint16{143}, []string{"imaps"}, nil, `is the port of IMAP without TLS: use type = "imap", with tls = true for STARTTLS`},
+	{[]uint16{110}, []string{"pop3s"}, nil, `is the port of POP3 without TLS: use type = "pop3", with tls = true for STLS`},
+}
+
+// warnUnsuitable warns, once a check, of one that does not suit the server of its port.
+func (p *checkTemplate) warnUnsuitable(check *Check) {
+	port := check.Address.Port()
+	for _, u := range unsuitable {
+		if !p.unsuitable && slices.Contains(u.ports, port) && slices.Contains(u.types, check.Type) && (u.unless == nil || !u.unless(check)) {
+			p.unsuitable = true
+			p.record.WarnAt(p.record.Start, p.record.Path, "%d %s", port, u.problem)
+		}
 	}
 }
 

@@ -390,9 +390,10 @@ type CheckSettings struct {
 	// ReadLimit bounds what is read of an answer, in bytes: of a body of http and https, 0 =
 	// none, and of a step of tcp.
 	ReadLimit     int
-	ProxyProtocol string // http, https, tcp, smtp, the dialogues but radius: "" "v1" "v2": the header that the connection begins with
+	ProxyProtocol string // http, https, tcp, smtp, grpc, the dialogues but radius: "" "v1" "v2": the header that the connection begins with
 	// ExpectNot is a regular expression (RE2) that must match nowhere: in the body of http
-	// and https, in what was read by tcp and udp; "" = none.
+	// and https, in what was read by tcp, udp and sip, in the row of mysql and postgres, in the
+	// entry of ldap; "" = none.
 	ExpectNot string
 
 	// tcp, udp: one exchange, or for tcp several in Steps, which then replace
@@ -430,7 +431,7 @@ type CheckSettings struct {
 	DNSAnswer string // what one resource record of the answer must have; "" = any, or none
 	DNSTCP    bool   // dns, sip
 
-	Dialogue *Dialogue // the dialogues: nil = none of its keys is set
+	Dialogue *Dialogue // the dialogues, and the PasswordFile of tcp and udp: nil = none of its keys is set
 
 	Helo        string   // smtp: what EHLO says
 	Command     []string // exec: the program, an absolute path, and its arguments
@@ -459,7 +460,7 @@ func (c *CheckSettings) SourceOf(director string) Source {
 // Dialogue has the keys that only built-in dialogues have.
 type Dialogue struct {
 	Login        string // the key user; sip: the user in the address that is asked; "" = none
-	PasswordFile string // absolute path; "" = none
+	PasswordFile string // absolute path; "" = none. tcp, udp: {password} stands for the password in Send
 	SecretFile   string // radius: absolute path of the shared secret
 	Database     string // mysql, postgres; redis: its number; amqp: the virtual host; "" = none, or the server's default
 	Role         string // mysql, postgres, redis: "primary" "replica"; "" = any

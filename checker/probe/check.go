@@ -69,7 +69,7 @@ type Check struct {
 	// for: of a step of tcp, 0 is MaxAnswer; of an HTTP body, 0 is wire.MaxBody, or
 	// wire.MaxHashedBody with Digest, and less is none.
 	ReadLimit     int
-	ProxyProtocol string // http, https, tcp, smtp and the dialogues: "", "v1", "v2": PROXY header at the start of the connection
+	ProxyProtocol string // http, https, tcp, smtp, grpc and the dialogues: "", "v1", "v2": PROXY header at the start of the connection
 
 	// tcp and udp, Send also of agent. Expect is a regular expression (package pattern) that must match
 	// anywhere in what the server sends, and ExpectText is a byte sequence that must be
@@ -77,8 +77,8 @@ type Check struct {
 	Send, Expect, ExpectText string
 	Steps                    []Step // tcp: instead of Send, Expect, ExpectText and ExpectNot
 	RequireReply             bool   // udp: no answer is a failure; implied by Expect and ExpectText
-	// ExpectNot is a regular expression that must not match, of tcp and udp before Expect
-	// does, of http and https in the body; "": none.
+	// ExpectNot is a regular expression that must not match: of tcp, udp and sip before Expect
+	// does, of http and https in the body, of mysql, postgres and ldap where Expect must; "": none.
 	ExpectNot string
 
 	// http and https.
@@ -123,7 +123,7 @@ type Check struct {
 	File       string // file: an absolute path
 	FileAbsent bool   // up while it does not exist, instead of while it does
 	// Dialogue has the settings of the dialogues of package dialogue, without Address, TLS
-	// and Expect; nil: none. Secrets has the forms in which the password is sent.
+	// and what is expected; nil: none. Secrets has the forms in which the password is sent.
 	Dialogue *dialogue.Settings
 }
 

@@ -22,7 +22,8 @@ func newDialogueProbe(c *Check, common *Shared) (Prober, error) {
 	if c.Dialogue != nil {
 		s = *c.Dialogue
 	}
-	s.Address, s.TLS, s.Expect = netip.AddrPortFrom(to.Addr().WithZone(""), to.Port()), c.TLS != nil, c.Expect
+	s.Address, s.TLS = netip.AddrPortFrom(to.Addr().WithZone(""), to.Port()), c.TLS != nil
+	s.Expect, s.ExpectNot = c.Expect, c.ExpectNot
 	if c.Type == TypeRadius {
 		question, err := dialogue.NewRadius(s)
 		return &radiusProbe{newDialer(c), question}, err
@@ -63,7 +64,7 @@ func newDialogueProbe(c *Check, common *Shared) (Prober, error) {
 }
 
 func stepOf(s dialogue.Step) Step {
-	return Step{Send: s.Send, Expect: s.Expect, Refuse: s.Refuse, Fresh: s.Fresh, StartTLS: s.StartTLS}
+	return Step{Send: s.Send, Expect: s.Expect, ExpectNot: s.Not, Refuse: s.Refuse, Fresh: s.Fresh, StartTLS: s.StartTLS}
 }
 
 // sessionProbe makes a dialogue that computes what it sends.

@@ -293,6 +293,10 @@ func TestSIP(t *testing.T) {
 	checktest.Want(t, once(t, Check{Type: TypeSIP, Address: udp}), outcome.Status, outcome.PhaseReceive, "503")
 	checktest.Want(t, once(t, Check{Type: TypeSIP, Address: tcp, DNSTCP: true}), outcome.Status, outcome.PhaseReceive, "503")
 	checktest.Want(t, once(t, Check{Type: TypeSIP, Address: udp, Expect: `^SIP/2\.0 (200|503)`}), outcome.OK, outcome.PhaseReceive, "503")
+	for _, by := range []Check{{Address: udp}, {Address: tcp, DNSTCP: true}} {
+		by.Type, by.Expect, by.ExpectNot = TypeSIP, `^SIP/2\.0 `, "Unavailable"
+		checktest.Want(t, once(t, by), outcome.Body, outcome.PhaseReceive, "503")
+	}
 }
 
 // TestSIPProvisional: a provisional response is not the answer, by UDP and by TCP.

@@ -92,8 +92,10 @@ const notEstablished = "client conn could not be established"
 // the kernel is a protocol error.
 func fromHTTP2Error(phase string, err error) outcome.Outcome {
 	out := outcome.FromError(phase, err, "")
+	var alert *net.OpError
 	switch {
 	case out.Reason != outcome.TLS:
+	case errors.As(err, &alert) && alert.Op == "remote error": // how crypto/tls reports an alert of TLS
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		out.Reason, out.Detail = outcome.Timeout, "no answer"
 	case errors.Is(err, io.ErrClosedPipe), errors.Is(err, net.ErrClosed), strings.Contains(err.Error(), "EOF"),
@@ -109,14 +111,18 @@ func fromHTTP2Error(phase string, err error) outcome.Outcome {
 // connection of its own.
 type grpcProbe struct {
 	netpoll.Dialer
-	tls     *tls.Config // nil: none
-	host    string      // :authority
-	message []byte
+	tls          *tls.Config // nil: none
+	host         string      // :authority
+	message      []byte
+	proxyVersion string // of the PROXY protocol; "": none
 }
 
 func newGRPCProbe(c *Check, common *Shared) (Prober, error) {
-	p := &grpcProbe{Dialer: newDialer(c), host: hostHeader(c), message: wire.GRPCHealthRequest(c.GRPCService)}
-	var err error
+	p := &grpcProbe{Dialer: newDialer(c), host: hostHeader(c), message: wire.GRPCHealthRequest(c.GRPCService), proxyVersion: c.ProxyProtocol}
+	err := checkProxyVersion(c.ProxyProtocol)
+	if err != nil {
+		return nil, err
+	}
 	if c.TLS != nil {
 		p.tls, err = common.tlsConfig(c, "h2")
 	}
@@ -129,6 +135,9 @@ func (p *grpcProbe) Probe(ctx context.Context, deadline time.Time) outcome.Outco
 		return out
 	}
 	defer c.Close()
+	if out := sendProxyHeader(c, p.proxyVersion, p.To); out.Reason != "" {
+		return out
+	}
 	if p.tls == nil {
 		return p.call(ctx, c, "http")
 	}

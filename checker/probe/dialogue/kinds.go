@@ -27,6 +27,7 @@ type Settings struct {
 	Query          string // mysql, postgres: must return a row
 	Base           string // ldap: the entry that must exist; "": none
 	Expect         string // ldap, mysql, postgres, sip: regular expression (package pattern); "": the dialogue's own, or none
+	ExpectNot      string // of these: regular expression that must not match, of sip before Expect does; "": none
 	Secret         string // radius
 }
 
@@ -35,6 +36,7 @@ type Settings struct {
 type Step struct {
 	Send   string // "": nothing
 	Expect string // must match; "": expects nothing
+	Not    string // fails at once where it matches; "": none
 	Refuse string // fails at once where it matches and Expect does not; "": none
 	// Fresh: {random} in Send stands for 16 hexadecimal digits, new ones for each probe.
 	Fresh bool
@@ -248,7 +250,7 @@ func sip(s *Settings) []Step {
 
 // sipStep waits for the final response: provisional ones may come before it (§8.1.3.2).
 func sipStep(s *Settings, transport string) Step {
-	return Step{Send: sipRequest(s, transport), Expect: cmp.Or(s.Expect, `^SIP/2\.0 200 `), Refuse: `^SIP/2\.0 [2-6][^\n]*\n|\A[^S]`, Fresh: true}
+	return Step{Send: sipRequest(s, transport), Expect: cmp.Or(s.Expect, `^SIP/2\.0 200 `), Not: s.ExpectNot, Refuse: `^SIP/2\.0 [2-6][^\n]*\n|\A[^S]`, Fresh: true}
 }
 
 // SIPDatagram is the dialogue of sip over UDP.

@@ -5,14 +5,13 @@ import (
 	"fmt"
 	"io"
 	"lvsd/checker/outcome"
-	"lvsd/checker/pattern"
 	"strings"
 )
 
 // ldap binds, reads one entry where that is configured, and unbinds (RFC 4511).
 type ldap struct {
 	Settings
-	expect *pattern.Pattern
+	expect expectation
 }
 
 // Tags of BER (X.690), and of the operations of LDAP: application class, constructed.
@@ -55,7 +54,7 @@ func (l *ldap) ask(s *ldapConn) (what string, err error) {
 	if err := s.result(ldapBind, append(bind, ber(0x80, []byte(l.Password))...), ldapBound); err != nil {
 		return "", err
 	}
-	if l.Base == "" && l.expect == nil {
+	if l.Base == "" && !l.expect.wanted() {
 		return "bound", nil
 	}
 	return l.search(s)
@@ -64,7 +63,7 @@ func (l *ldap) ask(s *ldapConn) (what string, err error) {
 // search reads the entry: with an expectation all its attributes, else none.
 func (l *ldap) search(s *ldapConn) (what string, err error) {
 	attributes := ber(berOctets, []byte("1.1"))
-	if l.expect != nil {
+	if l.expect.wanted() {
 		attributes = append(ber(berOctets, []byte("*")), ber(berOctets, []byte("+"))...)
 	}
 	request := bytes.Join([][]byte{
@@ -98,7 +97,7 @@ func (l *ldap) search(s *ldapConn) (what string, err error) {
 				return "", err
 			case !found:
 				return "", failed(outcome.Body, "there is no entry %s", outcome.Quote([]byte(l.Base)))
-			case l.expect != nil && !l.expect.Match([]byte(entry)):
+			case !l.expect.accepts([]byte(entry)):
 				return "", failed(outcome.Body, "the entry is %s", outcome.Quote([]byte(entry)))
 			}
 			return "found " + outcome.Quote([]byte(l.Base)), nil

@@ -11,7 +11,6 @@ import (
 	"encoding/pem"
 	"io"
 	"lvsd/checker/outcome"
-	"lvsd/checker/pattern"
 )
 
 // mysql logs in to MySQL or MariaDB, asks what is configured, and ends with COM_QUIT. A
@@ -22,7 +21,7 @@ import (
 // The protocol is that of the MySQL Internals Manual, "Client/Server Protocol".
 type mysql struct {
 	Settings
-	expect *pattern.Pattern
+	expect expectation
 }
 
 var mysqlRole = sqlRole{"SELECT @@global.read_only", []string{"0", "OFF"}, []string{"1", "ON", "NO_LOCK", "NO_LOCK_NO_ADMIN"}} // the last two since MariaDB 12.0
@@ -39,7 +38,7 @@ func (m *mysql) Run(c *Conn) outcome.Outcome {
 	if err == nil && m.Query != "" {
 		var row []string
 		if row, err = p.query(m.Query); err == nil {
-			err = evaluateRow(row, m.expect)
+			err = evaluateRow(row, &m.expect)
 		}
 	}
 	if p.loggedIn {

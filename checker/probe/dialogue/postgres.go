@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"io"
 	"lvsd/checker/outcome"
-	"lvsd/checker/pattern"
 	"strconv"
 	"strings"
 )
@@ -20,7 +19,7 @@ import (
 // The protocol is version 3.0 (PostgreSQL manual, "Frontend/Backend Protocol").
 type postgres struct {
 	Settings
-	expect *pattern.Pattern
+	expect expectation
 	nonce  func() string
 	scram  scramCache
 }
@@ -39,7 +38,7 @@ func (p *postgres) Run(c *Conn) outcome.Outcome {
 	if err == nil && s.ready && p.Query != "" {
 		var row []string
 		if row, err = s.query(p.Query); err == nil {
-			err = evaluateRow(row, p.expect)
+			err = evaluateRow(row, &p.expect)
 		}
 	}
 	if s.ready {

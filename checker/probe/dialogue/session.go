@@ -39,11 +39,17 @@ type Session interface {
 // NewSession returns the session of a type of check, nil if it has none, or what is
 // invalid in the settings.
 func NewSession(name string, s Settings) (Session, error) {
-	var expect *pattern.Pattern
-	if s.Expect != "" {
+	var expect expectation
+	for _, e := range []struct {
+		name, text string
+		to         **pattern.Pattern
+	}{{"expect", s.Expect, &expect.must}, {"expect_not", s.ExpectNot, &expect.not}} {
+		if e.text == "" {
+			continue
+		}
 		var err error
-		if expect, err = pattern.Compile(s.Expect); err != nil {
-			return nil, fmt.Errorf("expect: %w", err)
+		if *e.to, err = pattern.Compile(e.text); err != nil {
+			return nil, fmt.Errorf("%s: %w", e.name, err)
 		}
 	}
 	if strings.Contains(s.User+s.Password+s.Database+s.Query, "\x00") {
@@ -58,6 +64,15 @@ func NewSession(name string, s Settings) (Session, error) {
 		return &ldap{s, expect}, nil
 	}
 	return nil, nil
+}
+
+// expectation is what must match a text, and what must not; nil: nothing.
+type expectation struct{ must, not *pattern.Pattern }
+
+func (e *expectation) wanted() bool { return e.must != nil || e.not != nil }
+
+func (e *expectation) accepts(b []byte) bool {
+	return (e.must == nil || e.must.Match(b)) && (e.not == nil || !e.not.Match(b))
 }
 
 // failure is the outcome of a session as an error.
@@ -114,12 +129,12 @@ func (r *sqlRole) evaluate(answer, wanted string) error {
 
 // evaluateRow compares the first row of a query's result with what is expected. A nil
 // row is none.
-func evaluateRow(row []string, expect *pattern.Pattern) error {
+func evaluateRow(row []string, expect *expectation) error {
 	text := []byte(strings.Join(row, "\t"))
 	switch {
 	case row == nil:
 		return failed(outcome.Body, "the query returns no row")
-	case expect != nil && !expect.Match(text):
+	case !expect.accepts(text):
 		return failed(outcome.Body, "the query returns %s", outcome.Quote(text))
 	}
 	return nil

@@ -66,3 +66,33 @@ func TestPasswordsFromFiles(t *testing.T) {
 		}
 	}
 }
+
+// TestPasswordInWhatIsSent: {password} of a tcp or udp check, in all its steps.
+func TestPasswordInWhatIsSent(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(file, []byte("Xq7Zt0\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	text := fmt.Sprintf("[[virtual_service]]\nname = \"cache\"\naddress = \"10.0.0.88:80\"\nreal_servers = [{ address = \"10.0.0.9:80\" }]\ncheck = [\n"+
+		"{ type = \"tcp\", password_file = %[1]q, steps = [{ expect = \"^220 \" }, { send = \"PASS {password}\\r\\n\", expect = \"^230 \" }] },\n"+
+		"{ type = \"udp\", password_file = %[1]q, send = \"{password}:{password}\" },\n{ type = \"tcp\", send = \"{password}\" }]\n", file)
+	f, err := config.Parse("lvsd.toml", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := f.For("lb1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := Probes(c, c.Services[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	steps, datagram, plain := all[0].Checks[0], all[0].Checks[1], all[0].Checks[2]
+	if got := steps.Steps[1].Send; got != "PASS Xq7Zt0\r\n" || datagram.Send != "Xq7Zt0:Xq7Zt0" || plain.Send != "{password}" {
+		t.Errorf("sent %q, %q, %q", got, datagram.Send, plain.Send)
+	}
+	if !slices.Contains(steps.Secrets, "Xq7Zt0") || !slices.Contains(datagram.Secrets, "Xq7Zt0") {
+		t.Error("it is not hidden")
+	}
+}

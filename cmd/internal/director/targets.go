@@ -7,6 +7,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
 
 	"lvsd/checker"
 	"lvsd/checker/outcome"
@@ -172,10 +173,17 @@ func (t *targets) check(c config.Check) probe.Check {
 		File:        c.File,
 		FileAbsent:  c.FileAbsent,
 	}
+	fill := func(send string) string { return send }
 	if d := c.Dialogue; d != nil {
-		out.Dialogue = &dialogue.Settings{User: d.Login, Password: t.files.passwords[d.PasswordFile], Secret: t.files.passwords[d.SecretFile],
-			Database: d.Database, Role: d.Role, Query: d.Query, Base: d.Base}
-		out.Secrets = dialogue.Secrets(out.Dialogue.Password)
+		password := t.files.passwords[d.PasswordFile]
+		out.Secrets = dialogue.Secrets(password)
+		if dialogue.Known(c.Type) {
+			out.Dialogue = &dialogue.Settings{User: d.Login, Password: password, Secret: t.files.passwords[d.SecretFile],
+				Database: d.Database, Role: d.Role, Query: d.Query, Base: d.Base}
+		} else {
+			fill = strings.NewReplacer("{password}", password).Replace
+			out.Send = fill(out.Send)
+		}
 	}
 	if e := c.Response; e != nil {
 		out.Response = &probe.Response{Headers: e.ExpectHeaders, JSON: e.ExpectJSON, DrainHeader: e.DrainHeader, DrainMatch: e.DrainMatch}
@@ -194,7 +202,7 @@ func (t *targets) check(c config.Check) probe.Check {
 		out.Status = append(out.Status, probe.StatusRange(r))
 	}
 	for _, s := range c.Steps {
-		out.Steps = append(out.Steps, probe.Step{Send: s.Send, Expect: s.Expect, ExpectText: s.ExpectText, ExpectNot: s.ExpectNot, StartTLS: s.StartTLS})
+		out.Steps = append(out.Steps, probe.Step{Send: fill(s.Send), Expect: s.Expect, ExpectText: s.ExpectText, ExpectNot: s.ExpectNot, StartTLS: s.StartTLS})
 	}
 	if c.UseTLS {
 		ca := t.files.authorities[c.TLS.CAFile]
