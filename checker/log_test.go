@@ -65,7 +65,7 @@ func TestLog(t *testing.T) {
 	})
 }
 
-// Several checks of one address are told apart by their names, also after a reload that
+// Several checks of one address differ by their names in the log, also after a reload that
 // changes nothing else.
 func TestLogNamesTheCheck(t *testing.T) {
 	bubble(t, func(t *testing.T) {

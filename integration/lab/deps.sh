@@ -21,7 +21,7 @@ base='nginx libnginx-mod-mail dnsmasq-base ipvsadm prometheus keepalived frr bir
 case ${1:-} in
 oncall) base="$base chromium curl prometheus-alertmanager systemd rpm" ;;
 release) base="$base curl systemd rpm lintian rpmlint apt-utils createrepo-c dnf gnupg debootstrap opensmtpd ansible-core python3-apt podman crun" ;;
-servers) base="$base dovecot-imapd dovecot-pop3d vsftpd slapd postgresql freeradius rabbitmq-server kamailio rtsp-server-perl libcanlock3" ;;
+servers) base="$base dovecot-imapd dovecot-pop3d vsftpd slapd postgresql freeradius rabbitmq-server kamailio rtsp-server-perl libcanlock3 apache2-bin haproxy openssh-server opensmtpd" ;;
 kernels) base="$base qemu-system-x86 xz-utils" ;;
 esac
 policy=/usr/sbin/policy-rc.d
@@ -81,9 +81,10 @@ install() {
 	if [ -d /run/systemd/system ]; then
 		for p in "$@"; do
 			case $p in
-			nginx | ipvsadm | prometheus | prometheus-alertmanager | keepalived | frr | redis-server | memcached | opensmtpd | vsftpd | slapd | postgresql | freeradius | rabbitmq-server | kamailio | rtsp-server-perl) as_root systemctl disable --now "$p.service" || : ;;
+			nginx | ipvsadm | prometheus | prometheus-alertmanager | keepalived | frr | redis-server | memcached | opensmtpd | vsftpd | slapd | postgresql | freeradius | rabbitmq-server | kamailio | rtsp-server-perl | haproxy) as_root systemctl disable --now "$p.service" || : ;;
 			bird2) as_root systemctl disable --now bird.service || : ;;
 			dovecot-imapd) as_root systemctl disable --now dovecot.service || : ;;
+			openssh-server) as_root systemctl disable --now ssh.service || : ;;
 			esac
 		done
 	fi

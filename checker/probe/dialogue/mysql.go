@@ -171,7 +171,7 @@ func (p *mysqlConn) logIn(s *Settings) (version string, err error) {
 		flags |= mysqlWithDB
 	}
 	if s.TLS && g.capabilities&mysqlSSL == 0 {
-		p.decline(nobody(mysqlHead(flags &^ mysqlWithDB)))
+		p.decline(anonymousLogin(mysqlHead(flags &^ mysqlWithDB)))
 		return "", failed(outcome.Protocol, "the server does not offer TLS")
 	}
 	if s.TLS {
@@ -181,7 +181,7 @@ func (p *mysqlConn) logIn(s *Settings) (version string, err error) {
 		}
 		if out := p.StartTLS(); out.Reason != "" {
 			if p.Secure {
-				p.decline(nobody(mysqlHead(flags &^ mysqlWithDB)))
+				p.decline(anonymousLogin(mysqlHead(flags &^ mysqlWithDB)))
 			}
 			return "", &failure{out}
 		}
@@ -213,8 +213,8 @@ func mysqlHead(flags uint32) []byte {
 	return append(head, make([]byte, 23)...)
 }
 
-// nobody returns a login without a name and a password.
-func nobody(head []byte) []byte { return append(head, 0, 0, 0) }
+// anonymousLogin returns a login without a name and a password.
+func anonymousLogin(head []byte) []byte { return append(head, 0, 0, 0) }
 
 // decline ends a handshake in order: it sends a message that does not log in, and empty
 // replies to what the server then asks for.
