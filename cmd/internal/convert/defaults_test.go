@@ -1,7 +1,7 @@
 package convert
 
 import (
-	"fmt"
+	"encoding/json"
 	"regexp"
 	"strings"
 	"testing"
@@ -11,7 +11,7 @@ import (
 )
 
 // where is what tells two equal configurations apart: places and the digest of a text.
-var where = regexp.MustCompile(`Line:\d+ Col:\d+|Digest:\w+`)
+var where = regexp.MustCompile(`"(Line|Col)":\d+|"Digest":"\w+"`)
 
 // TestComputedDefaults: what is left out because it is the default that depends on other
 // keys is the default of config.
@@ -48,7 +48,11 @@ func TestComputedDefaults(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return where.ReplaceAllString(fmt.Sprintf("%+v %+v", c.Instances, c.Services), "")
+		loaded, err := json.Marshal([]any{c.Instances, c.Services})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return where.ReplaceAllString(string(loaded), "")
 	}
 	inService := func(c *Table) (services, scripts []*Table) {
 		return []*Table{service(Entry{Key: "check", Value: c})}, nil
