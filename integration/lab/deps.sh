@@ -132,4 +132,4 @@ tree() { # RELEASE
 	}
 }
 case ${1:-} in release) tree bookworm && tree trixie && sample ifupdown sbin/ifup ;; esac
-[ "${1:-}" != servers ] || sample inn2 usr/lib/news/bin/nnrpd
+[ "${1:-}" != servers ] || { sample inn2 usr/lib/news/bin/nnrpd && sample inn2-inews usr/lib/news/libinn.so.9; }

@@ -124,12 +124,16 @@ func as(owner string, args ...string) []string {
 	return append([]string{"setpriv", "--reuid", owner, "--regid", owner, "--init-groups", "--"}, args...)
 }
 
-// certificate makes a certificate and its key, in the files cert.pem and key.pem.
-func (s *stand) certificate(owner string) {
+// certificate makes a certificate and its key, in the files cert.pem and key.pem. The key is
+// as openssl's -newkey and options say, or elliptic.
+func (s *stand) certificate(owner string, key ...string) {
 	s.Helper()
-	s.rs.MustRun("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+	if len(key) == 0 {
+		key = []string{"ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"}
+	}
+	s.rs.MustRun(slices.Concat([]string{"openssl", "req", "-x509", "-newkey"}, key, []string{"-nodes",
 		"-days", "2", "-subj", "/CN=server.example.org", "-addext", "subjectAltName=DNS:server.example.org",
-		"-keyout", s.dir+"/key.pem", "-out", s.dir+"/cert.pem")
+		"-keyout", s.dir + "/key.pem", "-out", s.dir + "/cert.pem"})...)
 	if err := os.Chmod(s.dir+"/key.pem", 0o600); err != nil {
 		s.Fatal(err)
 	}
@@ -228,6 +232,14 @@ func (s *stand) quiet(logged func() string, checks ...want) string {
 		s.probes(checks...)
 	}
 	return logged()[before:]
+}
+
+// noisy makes a successful probe, of which the server writes a text to its log.
+func (s *stand) noisy(server *lab.Process, text string, check want) {
+	s.Helper()
+	before := len(server.Output())
+	s.probes(check)
+	s.until(server, fmt.Sprintf("%q of the server after %s", text, check.check), func() bool { return strings.Contains(server.Output()[before:], text) })
 }
 
 // file returns what is in a log of the server.
