@@ -349,7 +349,6 @@ var unsuitable = []struct {
 	{[]uint16{3306}, []string{"connect", "tcp"}, nil, `is the port of MySQL and MariaDB, which count a connection without a login as an error, and block this director after 100 of them (max_connect_errors): use type = "mysql", or "syn"`},
 	{[]uint16{5432}, []string{"connect"}, func(c *Check) bool { return c.Close == "fin" }, `is the port of PostgreSQL, which logs a line for each connection that is reset: use type = "postgres", or close = "fin"`},
 	{[]uint16{5672}, []string{"amqp"}, func(c *Check) bool { return c.Dialogue != nil && c.Dialogue.Login != "" }, `is the port of RabbitMQ, which logs a warning for each connection that ends before a login: give the check a user, or use type = "connect"`},
-	{[]uint16{21}, []string{"connect"}, nil, `is the port of FTP, whose servers log each connection: use type = "ftp", or "syn", which they do not notice`},
 	{[]uint16{25, 587}, []string{"connect"}, nil, `is a port of SMTP, whose servers log each lost connection: use type = "smtp", or "syn"`},
 	{[]uint16{110, 143}, []string{"connect"}, nil, `is a port of mail, whose servers log each connection without a login: use type = "pop3", "imap" or "syn"`},
 	{[]uint16{993, 995}, []string{"connect"}, nil, `is a port of mail, whose servers log each connection without a login: use type = "imaps", "pop3s" or "syn"`},

@@ -54,6 +54,9 @@ userdb {
 		want{110, `{ type = "imap" }`, "status in phase", "+OK"},
 		want{993, `{ type = "imap", timeout = "1s" }`, "timeout in phase", ""},
 	)
+	for _, port := range []int{110, 143, 993, 995} { // as lvsd check says
+		s.noisy(server, "Disconnected", want{port, `{ type = "connect" }`, " ok\n", ""})
+	}
 	s.hung(server,
 		want{143, `{ type = "imap", timeout = "1s" }`, "timeout in phase", ""},
 		want{995, `{ type = "pop3s", verify = false, timeout = "1s" }`, "timeout in phase", ""})
@@ -99,6 +102,9 @@ rsa_private_key_file=DIR/key.pem
 		{21, `{ type = "ftp", user = "anonymous", password_file = RIGHT, ` + s.verified() + ` }`, "ok: ", "230 "},
 	}
 	s.never(s.quiet(s.file("log"), up...), `error|fail|debug|OOPS`)
+	if log := s.quiet(s.file("log"), want{21, `{ type = "connect" }`, " ok\n", ""}); log != "" {
+		t.Errorf("a connect is logged:\n%s", log)
+	}
 	s.probes(
 		want{21, `{ type = "ftp", user = "anonymous", password_file = WRONG }`, "status in phase", "530 "},
 		want{21, `{ type = "pop3" }`, "status in phase", "220 "},
