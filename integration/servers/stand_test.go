@@ -124,16 +124,12 @@ func as(owner string, args ...string) []string {
 	return append([]string{"setpriv", "--reuid", owner, "--regid", owner, "--init-groups", "--"}, args...)
 }
 
-// certificate makes a certificate and its key, in the files cert.pem and key.pem. The key is
-// as openssl's -newkey and options say, or elliptic.
-func (s *stand) certificate(owner string, key ...string) {
+// certificate makes a certificate and its key, in the files cert.pem and key.pem.
+func (s *stand) certificate(owner string) {
 	s.Helper()
-	if len(key) == 0 {
-		key = []string{"ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"}
-	}
-	s.rs.MustRun(slices.Concat([]string{"openssl", "req", "-x509", "-newkey"}, key, []string{"-nodes",
+	s.rs.MustRun("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
 		"-days", "2", "-subj", "/CN=server.example.org", "-addext", "subjectAltName=DNS:server.example.org",
-		"-keyout", s.dir + "/key.pem", "-out", s.dir + "/cert.pem"})...)
+		"-keyout", s.dir+"/key.pem", "-out", s.dir+"/cert.pem")
 	if err := os.Chmod(s.dir+"/key.pem", 0o600); err != nil {
 		s.Fatal(err)
 	}
