@@ -18,6 +18,16 @@ func (d *director) edit(args ...string) string {
 	return d.mustRun(append(args, "--peers", "-c", d.config, "--director", d.Name, "--socket", d.socket)...)
 }
 
+// content is a director's file.
+func (d *director) content() string {
+	d.site.t.Helper()
+	text, err := os.ReadFile(d.config)
+	if err != nil {
+		d.site.t.Fatal(err)
+	}
+	return string(text)
+}
+
 // weight returns the kernel's weight of a real server on a director; -1: it has none.
 func (s status) weight(address string) int {
 	for _, svc := range s.Services {
@@ -37,15 +47,7 @@ func TestAnycastOperate(t *testing.T) {
 		return lvsdtest.Replace(t, text, "[peers]\n", "[peers]\nedits = true\n")
 	}})
 	one, two, three := s.lb[0], s.lb[1], s.lb[2]
-	content := func(d *director) string {
-		t.Helper()
-		text, err := os.ReadFile(d.config)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(text)
-	}
-	before := content(one)
+	before := one.content()
 	for i, d := range s.lb {
 		out, err := d.run("status", "--socket", d.socket)
 		if i == 0 {
@@ -67,8 +69,8 @@ func TestAnycastOperate(t *testing.T) {
 	t.Log(one.edit("drain", "web", real))
 	for _, d := range s.lb {
 		d.waitStatus("to drain", func(st status) bool { return st.weight(real) == 0 })
-		if content(d) != content(one) || content(d) == before {
-			t.Errorf("the file of %s is\n%s", d.Name, content(d))
+		if d.content() != one.content() || d.content() == before {
+			t.Errorf("the file of %s is\n%s", d.Name, d.content())
 		}
 	}
 	wait := two.Start(lvsdtest.Binary(t), "drained", "web", real, "--socket", two.socket, "--timeout", "5m")
@@ -85,8 +87,8 @@ func TestAnycastOperate(t *testing.T) {
 	one.edit("undrain", "web", real)
 	for _, d := range s.lb {
 		d.waitStatus("to have the server again", func(st status) bool { return st.weight(real) == 1 })
-		if content(d) != before {
-			t.Errorf("the file of %s is\n%s", d.Name, content(d))
+		if d.content() != before {
+			t.Errorf("the file of %s is\n%s", d.Name, d.content())
 		}
 	}
 
@@ -97,8 +99,8 @@ func TestAnycastOperate(t *testing.T) {
 	}
 	three.mustRun("reload", "--socket", three.socket)
 	out, _ := one.run("weight", "web", real, "2", "--peers", "-c", one.config, "--director", one.Name, "--socket", one.socket)
-	if !strings.Contains(out, "lb3: its file is a different configuration, ") || content(three) != other {
-		t.Errorf("lvsd weight:\n%s\nthe file of lb3:\n%s", out, content(three))
+	if !strings.Contains(out, "lb3: its file is a different configuration, ") || three.content() != other {
+		t.Errorf("lvsd weight:\n%s\nthe file of lb3:\n%s", out, three.content())
 	}
 	for d, want := range map[*director]int{one: 2, two: 2, three: 1} {
 		d.waitStatus("its weight", func(st status) bool { return st.weight(real) == want })
