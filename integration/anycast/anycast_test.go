@@ -96,8 +96,16 @@ func (d *director) stop() {
 
 // TestAnycastFaults: faults of one director and of all, one after the other at one site,
 // whose start takes as long as most of them.
-func TestAnycastFaults(t *testing.T) {
-	s := newSite(t, setting{speaker: bird, watched: true})
+func TestAnycastFaults(t *testing.T) { faults(t, bird) }
+
+// TestAnycastConnectionsFRR is TestAnycastFaults with FRR. `make test-oncall` runs it.
+func TestAnycastConnectionsFRR(t *testing.T) { faults(t, frr) }
+
+func faults(t *testing.T, with speaker) {
+	s := newSite(t, setting{speaker: with, watched: true, edit: func(text string) string {
+		return text + "\n[guard]\nwitnesses = [\"" + witness + "\"]\n"
+	}})
+	s.waitMEDs("100", "100", "100")
 	route := s.watchRoute()
 	for _, fault := range []struct {
 		name  string
@@ -105,7 +113,8 @@ func TestAnycastFaults(t *testing.T) {
 	}{
 		{"one director loses its servers", oneLosesItsServers},
 		{"all directors lose them", allLoseTheirServers},
-		{"BIRD ends on a director", daemonEnds},
+		{"one director is isolated, then all", isolated},
+		{"the routing daemon ends on a director", daemonEnds},
 		{"lvsd is killed", lvsdIsKilled},
 	} {
 		t.Log(fault.name)
@@ -113,19 +122,22 @@ func TestAnycastFaults(t *testing.T) {
 	}
 }
 
-// block loses the connections of a director's checks, and nothing else: what it forwards has
-// other sources.
-func (d *director) block() {
-	d.site.t.Helper()
-	for _, r := range d.site.servers {
-		d.MustRun("ip", "route", "add", "prohibit", r.Addr().String(), "metric", "1")
-	}
-}
+// witness is whom the guard against mass failure asks: the client.
+const witness = "198.51.100.2"
 
-func (d *director) unblock() {
+// block loses the connections of a director's checks.
+func (d *director) block() { d.site.t.Helper(); d.blocked("add", "prohibit") }
+
+func (d *director) unblock() { d.site.t.Helper(); d.blocked("del", "prohibit") }
+
+// blocked adds or deletes routes of a kind to the servers, and to others.
+func (d *director) blocked(verb, kind string, others ...string) {
 	d.site.t.Helper()
 	for _, r := range d.site.servers {
-		d.MustRun("ip", "route", "del", "prohibit", r.Addr().String(), "metric", "1")
+		others = append(others, r.Addr().String())
+	}
+	for _, to := range others {
+		d.MustRun("ip", "route", verb, kind, to, "metric", "1")
 	}
 }
 
@@ -138,19 +150,29 @@ func oneLosesItsServers(t *testing.T, s *site, route *routeWatch) {
 		return !st.Announces[0].Announced && st.Announces[0].Reason == "quorum"
 	})
 	s.waitHops(2)
-	lost := d.events("quorum")
-	at := lost[len(lost)-1].At
-	two := route.first(2, at)
-	t.Logf("the router follows a lost quorum after %v", two.Sub(at))
-	if err := s.AtMost("withdrawal for a lost quorum", two.Sub(at), time.Second, at, two); err != nil {
-		t.Error(err)
-	}
+	s.followed(t, route, d, "quorum")
 	d.unblock()
 	s.waitHops(3)
 }
 
-// allLoseTheirServers: at no time no director announces, in the end all do, and all serve
-// again when the servers are back.
+// followed requires that the router uses two directors within a second of the last event of a
+// kind on one.
+func (s *site) followed(t *testing.T, route *routeWatch, d *director, kind string) {
+	t.Helper()
+	all := d.events(kind)
+	if len(all) == 0 {
+		t.Fatalf("no event of kind %s", kind)
+	}
+	at := all[len(all)-1].At
+	two := route.first(2, at)
+	t.Logf("the router follows an event of kind %s after %v", kind, two.Sub(at))
+	if err := s.AtMost("withdrawal after an event of kind "+kind, two.Sub(at), time.Second, at, two); err != nil || two.IsZero() {
+		t.Error(err, two)
+	}
+}
+
+// allLoseTheirServers: at no time no director announces, in the end all do, with the metric of
+// draining ones, which the router gets; and all serve again when the servers are back.
 func allLoseTheirServers(t *testing.T, s *site, route *routeWatch) {
 	shared := time.Now()
 	for _, r := range s.servers {
@@ -160,6 +182,7 @@ func allLoseTheirServers(t *testing.T, s *site, route *routeWatch) {
 		d.waitStatus("to keep its route", func(st status) bool { return st.Announces[0].Kept && st.Announces[0].Metric == 4000 })
 	}
 	s.waitHops(3)
+	s.waitMEDs("4000", "4000", "4000")
 	for _, r := range s.servers {
 		r.Start()
 	}
@@ -167,6 +190,45 @@ func allLoseTheirServers(t *testing.T, s *site, route *routeWatch) {
 		d.waitStatus("to serve again", func(st status) bool { return st.Announces[0].Serving })
 	}
 	s.waitHops(3)
+	s.waitMEDs("100", "100", "100")
+	s.neverNone(t, route, shared)
+}
+
+// isolated: the guard against mass failure finds a director isolated that reaches neither its
+// servers nor its witness: it withdraws, and the router follows within a second. When all are,
+// none withdraws for good, and at no time all do.
+func isolated(t *testing.T, s *site, route *routeWatch) {
+	d := s.lb[0]
+	d.blocked("add", "unreachable", witness)
+	d.waitStatus("to withdraw", func(st status) bool {
+		return !st.Announces[0].Announced && st.Announces[0].Reason == "guard"
+	})
+	s.waitHops(2)
+	s.followed(t, route, d, "guard")
+	d.blocked("del", "unreachable", witness)
+	s.waitHops(3)
+	shared := time.Now()
+	for _, d := range s.lb {
+		d.blocked("add", "unreachable", witness)
+	}
+	for _, d := range s.lb {
+		d.waitStatus("to keep its route", func(st status) bool { return st.Announces[0].Kept && st.Announces[0].Reason == "guard" })
+	}
+	s.waitHops(3)
+	for _, d := range s.lb {
+		d.blocked("del", "unreachable", witness)
+	}
+	for _, d := range s.lb {
+		d.waitStatus("to serve again", func(st status) bool { return st.Announces[0].Serving })
+	}
+	s.waitHops(3)
+	s.neverNone(t, route, shared)
+}
+
+// neverNone requires that at any time since a cause that all directors share one announced, by
+// their events and at the router.
+func (s *site) neverNone(t *testing.T, route *routeWatch, shared time.Time) {
+	t.Helper()
 	none, events := s.unannounced(shared)
 	gap, from := route.gap(shared)
 	t.Logf("no director announced for %v, the router had no route for %v", none, gap)
@@ -181,16 +243,16 @@ func allLoseTheirServers(t *testing.T, s *site, route *routeWatch) {
 	}
 }
 
-// daemonEnds: while BIRD is gone on a director the router uses the others: no client's
+// daemonEnds: while BIRD or FRR's bgpd is gone on a director the router uses the others: no client's
 // connection fails, and none breaks. The director reports it, and does not count as one that
 // serves: when the others lose their servers they keep their routes. It serves again when
-// BIRD is back.
+// it is back.
 func daemonEnds(t *testing.T, s *site, _ *routeWatch) {
 	o, c, d := s.outages(), s.connect(30), s.lb[0]
 	d.speaker.Kill()
 	<-d.speaker.Done()
 	s.waitHops(2)
-	c.unbroken("after BIRD ended")
+	c.unbroken("after the daemon ended")
 	o.none(t)
 	d.waitStatus("to report that the daemon is gone", func(st status) bool {
 		a := st.Announces[0]
@@ -218,7 +280,7 @@ func daemonEnds(t *testing.T, s *site, _ *routeWatch) {
 	o = s.outages()
 	d.startSpeaker()
 	t.Logf("the router uses the director again after %v", s.waitHops(3))
-	c.unbroken("after BIRD started again")
+	c.unbroken("after the daemon started again")
 	o.none(t)
 	d.waitStatus("to serve", func(st status) bool { return st.Announces[0].Serving })
 }

@@ -40,7 +40,7 @@ type setting struct {
 	tun     bool // tunnels instead of direct routing
 	servers int  // 0: the guide's two
 	edit    func(config string) string
-	watched bool // the control socket of BIRD is configured
+	watched bool // the control socket of the routing daemon is configured
 
 	late    int // so many directors are not started by newSite
 	rolling int // how many directors get the rolling upgrade
@@ -55,6 +55,7 @@ type site struct {
 	guide   lvsdtest.Guide
 	client  *lab.Host
 	router  *lab.Host
+	outside *lab.LAN
 	inside  *lab.LAN
 	lb      []*director
 	servers []*lab.Server
@@ -104,7 +105,7 @@ func newHosts(t *testing.T, how setting) *site {
 	lab.RequireKernel(t)
 	s := &site{Lab: lab.New(t), t: t, setting: how, guide: lvsdtest.ReadGuide(t, page), vty: map[string]string{}}
 	outside, inside := s.LAN("outside", "198.51.100.0/24"), s.LAN("inside", "10.0.0.0/24")
-	s.inside = inside
+	s.outside, s.inside = outside, inside
 	s.client = s.Host("client", outside, "198.51.100.2/24")
 	s.router = s.Host("router", inside, "10.0.0.1/24")
 	s.router.Plug(outside, "198.51.100.1/24")
@@ -213,7 +214,11 @@ func (s *site) write() {
 		text = how.edit(text)
 	}
 	if how.watched {
-		replace("[[announce]]\n", "[[announce]]\nrouting_daemon = "+each(".bird.ctl")+"\n")
+		var parts []string
+		for _, d := range s.lb {
+			parts = append(parts, fmt.Sprintf("%s = %q", d.Name, how.speaker.socket(s, d.Host)))
+		}
+		replace("[[announce]]\n", "[[announce]]\nrouting_daemon = { "+strings.Join(parts, ", ")+" }\n")
 	}
 	text += "\n[global]\ncontrol_socket = " + each(".sock") + "\nstate_dir = " + each(".state") + "\n"
 	for _, d := range s.lb {
@@ -357,12 +362,30 @@ type speaker struct {
 	name    string // of the guide's blocks
 	require func(t *testing.T)
 	start   func(s *site, h *lab.Host, role, number string) *lab.Process
+	socket  func(s *site, h *lab.Host) string // what routing_daemon names
+	meds    func(s *site) []string            // of the router's paths to the VIP
 }
 
 var (
-	bird = speaker{"bird", requireBIRD, startBIRD}
-	frr  = speaker{"frr", requireFRR, startFRR}
+	bird = speaker{"bird", requireBIRD, startBIRD, birdSocket, birdMEDs}
+	frr  = speaker{"frr", requireFRR, startFRR, bgpdSocket, frrMEDs}
 )
+
+// waitMEDs waits until the router has a path of each director, with these metrics.
+func (s *site) waitMEDs(want ...string) {
+	s.t.Helper()
+	var have []string
+	defer func() {
+		if s.t.Failed() {
+			s.t.Logf("metrics at the router: %q", have)
+		}
+	}()
+	s.WaitUntil(patience, fmt.Sprintf("metrics %q at the router", want), func() bool {
+		have = s.setting.speaker.meds(s)
+		slices.Sort(have)
+		return slices.Equal(have, want)
+	})
+}
 
 // daemonConfig is a daemon's configuration in the guide.
 func (s *site) daemonConfig(role, number string) string {
@@ -388,7 +411,19 @@ func requireBIRD(t *testing.T) {
 func startBIRD(s *site, h *lab.Host, role, number string) *lab.Process {
 	s.t.Helper()
 	file := s.WriteFile(h.Name+".bird.conf", s.daemonConfig(role, number))
-	return h.Start("bird", "-f", "-c", file, "-s", s.Path(h.Name+".bird.ctl"), "-P", s.Path(h.Name+".bird.pid"))
+	return h.Start("bird", "-f", "-c", file, "-s", birdSocket(s, h), "-P", s.Path(h.Name+".bird.pid"))
+}
+
+func birdSocket(s *site, h *lab.Host) string { return s.Path(h.Name + ".bird.ctl") }
+
+func birdMEDs(s *site) (all []string) {
+	s.t.Helper()
+	for line := range strings.Lines(s.router.MustRun("birdc", "-s", birdSocket(s, s.router), "show route all for "+vip)) {
+		if _, med, found := strings.Cut(line, "BGP.med: "); found {
+			all = append(all, strings.TrimSpace(med))
+		}
+	}
+	return all
 }
 
 const frrPrograms = "/usr/lib/frr/"
@@ -400,12 +435,13 @@ func requireFRR(t *testing.T) {
 	}
 }
 
-// startFRR starts zebra, bfdd and bgpd, each with its part of the configuration. Their user must
-// own the sockets, which no socket in a folder of this machine has in User-Mode Linux; /run is
-// the kernel's own.
-func startFRR(s *site, h *lab.Host, role, number string) (bgpd *lab.Process) {
+// vtyDir is the folder of FRR's sockets on a host. Their user must own them, which no socket in
+// a folder of this machine has in User-Mode Linux; /run is the kernel's own.
+func (s *site) vtyDir(h *lab.Host) string {
 	s.t.Helper()
-	text := s.daemonConfig(role, number)
+	if dir, made := s.vty[h.Name]; made {
+		return dir
+	}
 	owner, err := user.Lookup("frr")
 	if err != nil {
 		s.t.Fatal(err)
@@ -415,7 +451,36 @@ func startFRR(s *site, h *lab.Host, role, number string) (bgpd *lab.Process) {
 		s.t.Fatal(err)
 	}
 	s.t.Cleanup(func() { os.RemoveAll(dir) })
+	uid, _ := strconv.Atoi(owner.Uid)
+	if err := os.Chown(dir, uid, -1); err != nil {
+		s.t.Fatal(err)
+	}
 	s.vty[h.Name] = dir
+	return dir
+}
+
+func bgpdSocket(s *site, h *lab.Host) string { return filepath.Join(s.vtyDir(h), "bgpd.vty") }
+
+func frrMEDs(s *site) (all []string) {
+	s.t.Helper()
+	var route struct {
+		Paths []struct{ Metric int }
+	}
+	out := s.router.MustRun("vtysh", "--vty_socket", s.vtyDir(s.router), "-c", "show bgp ipv4 unicast "+vip+"/32 json")
+	if err := json.Unmarshal([]byte(out), &route); err != nil {
+		s.t.Fatalf("%v:\n%s", err, out)
+	}
+	for _, p := range route.Paths {
+		all = append(all, strconv.Itoa(p.Metric))
+	}
+	return all
+}
+
+// startFRR starts those of zebra, bfdd and bgpd that do not run, each with its part of the
+// configuration.
+func startFRR(s *site, h *lab.Host, role, number string) (bgpd *lab.Process) {
+	s.t.Helper()
+	text, dir := s.daemonConfig(role, number), s.vtyDir(h)
 	config := map[string]string{"zebra": "", "bfdd": "", "bgpd": ""}
 	for part := range strings.SplitSeq(text, "!\n") {
 		switch {
@@ -432,21 +497,21 @@ func startFRR(s *site, h *lab.Host, role, number string) (bgpd *lab.Process) {
 			s.t.Fatal(err)
 		}
 	}
-	uid, _ := strconv.Atoi(owner.Uid)
-	if err := os.Chown(dir, uid, -1); err != nil {
-		s.t.Fatal(err)
-	}
 	for _, name := range []string{"zebra", "bfdd", "bgpd"} {
-		bgpd = h.Start(frrPrograms+name, "-u", "frr", "-g", "frr", "-z", filepath.Join(dir, "zserv"), "--vty_socket", dir,
-			"-i", filepath.Join(dir, name+".pid"), "-f", filepath.Join(dir, name+".conf"), "--log", "stdout")
-		s.t.Cleanup(bgpd.Kill) // they take long to end
-		s.WaitUntil(patience, name+" on "+h.Name, func() bool {
+		accepts := func() bool {
 			c, err := net.Dial("unix", filepath.Join(dir, name+".vty"))
 			if err == nil {
 				c.Close()
 			}
 			return err == nil
-		})
+		}
+		if accepts() {
+			continue
+		}
+		bgpd = h.Start(frrPrograms+name, "-u", "frr", "-g", "frr", "-z", filepath.Join(dir, "zserv"), "--vty_socket", dir,
+			"-i", filepath.Join(dir, name+".pid"), "-f", filepath.Join(dir, name+".conf"), "--log", "stdout")
+		s.t.Cleanup(bgpd.Kill) // they take long to end
+		s.WaitUntil(patience, name+" on "+h.Name, accepts)
 	}
 	return bgpd
 }
@@ -456,7 +521,7 @@ func startFRR(s *site, h *lab.Host, role, number string) (bgpd *lab.Process) {
 func (s *site) waitBFD() {
 	s.t.Helper()
 	s.WaitUntil(patience, "BFD with all directors", func() bool {
-		out := s.router.MustRun("vtysh", "--vty_socket", s.vty["router"], "-c", "show bfd peers")
+		out := s.router.MustRun("vtysh", "--vty_socket", s.vtyDir(s.router), "-c", "show bfd peers")
 		return strings.Count(out, "Status: up") == len(s.lb)
 	})
 }
