@@ -75,7 +75,8 @@ type row struct {
 }
 
 // TestAnycastConnections: of 150 established connections none breaks when a third director
-// joins, when one dies or when it comes back, with mh and sloppy_tcp, nor with mh and
+// joins, when one dies or when it comes back, with mh and sloppy_tcp, with BIRD or FRR, also
+// by tunnels and over IPv6, nor with mh and
 // connection sync when a server was drained before; with another scheduler and connection
 // sync at most the 5 % that a director need not know when it joins. With that scheduler
 // alone many break: the test notices them.
@@ -84,6 +85,8 @@ func TestAnycastConnections(t *testing.T) {
 	wlc := func(text string) string { return lvsdtest.Replace(t, text, `scheduler = "mh"`, `scheduler = "wlc"`) }
 	ways := []setting{
 		{name: "mh", speaker: bird, late: 1},
+		{name: "mh-frr", speaker: frr, late: 1},
+		{name: "mh-tun-ipv6", speaker: bird, late: 1, tun: true, six: true},
 		{name: "mh-sync", speaker: bird, late: 1, servers: 3, edit: withSync},
 		{name: "wlc-sync", speaker: bird, late: 1, edit: func(text string) string { return withSync(wlc(text)) }},
 		{name: "wlc", speaker: bird, late: 1, edit: wlc},
@@ -141,6 +144,9 @@ func joinDeathReturn(t *testing.T, how setting) (r row) {
 		}
 	}
 	r.drain = broken("after a drain, if any")
+	if how.speaker.name == "frr" {
+		s.waitBFD()
+	}
 	s.lb[0].CutCable()
 	t.Logf("the router notices a dead director after %v", s.waitHops(2))
 	r.death = broken("after a death")
