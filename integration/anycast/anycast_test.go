@@ -2,6 +2,7 @@ package anycast
 
 import (
 	"net"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -115,6 +116,7 @@ func faults(t *testing.T, with speaker) {
 		{"all directors lose them", allLoseTheirServers},
 		{"one director is isolated, then all", isolated},
 		{"the routing daemon ends on a director", daemonEnds},
+		{"zebra ends on a director", zebraEnds},
 		{"lvsd is killed", lvsdIsKilled},
 	} {
 		t.Log(fault.name)
@@ -282,6 +284,26 @@ func daemonEnds(t *testing.T, s *site, _ *routeWatch) {
 	t.Logf("the router uses the director again after %v", s.waitHops(3))
 	c.unbroken("after the daemon started again")
 	o.none(t)
+	d.waitStatus("to serve", func(st status) bool { return st.Announces[0].Serving })
+}
+
+// zebraEnds: a director whose bgpd runs without zebra does not count as one that serves, since
+// no router would learn of a withdrawal. It serves again when both were restarted.
+func zebraEnds(t *testing.T, s *site, _ *routeWatch) {
+	d := s.lb[0]
+	if s.setting.speaker.name != "frr" {
+		return
+	}
+	d.MustRun("sh", "-c", "kill -9 $(cat "+filepath.Join(s.vtyDir(d.Host), "zebra.pid")+")")
+	d.waitStatus("to report that zebra is gone", func(st status) bool {
+		a := st.Announces[0]
+		return a.Announced && !a.Serving && a.RoutingDaemon != nil && !*a.RoutingDaemon
+	})
+	d.speaker.Kill()
+	<-d.speaker.Done()
+	s.waitHops(2)
+	d.startSpeaker()
+	s.waitHops(3)
 	d.waitStatus("to serve", func(st status) bool { return st.Announces[0].Serving })
 }
 

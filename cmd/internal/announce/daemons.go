@@ -90,7 +90,7 @@ func (w *daemonWatch) probe() {
 	sockets := maps.Clone(w.misses)
 	w.mu.Unlock()
 	for socket := range sockets {
-		runs, seen := w.answers(socket)
+		runs, seen := w.allAnswer(socket)
 		if !seen {
 			continue
 		}
@@ -112,6 +112,29 @@ func (w *daemonWatch) probe() {
 			w.changed()
 		}
 	}
+}
+
+// Required returns the control sockets that must accept connections for the configured one.
+// FRR's bgpd gets the routes from the zebra beside it, and while that one is gone continues to
+// announce those that it had, also what was withdrawn since.
+func Required(socket string) []string {
+	if folder, name := filepath.Split(socket); name == "bgpd.vty" {
+		return []string{socket, filepath.Join(folder, "zebra.vty")}
+	}
+	return []string{socket}
+}
+
+// allAnswer is answers for all sockets that a configured one requires.
+func (w *daemonWatch) allAnswer(socket string) (runs, seen bool) {
+	runs, seen = true, true
+	for _, s := range Required(socket) {
+		r, known := w.answers(s)
+		if known && !r {
+			return false, true
+		}
+		runs, seen = runs && r, seen && known
+	}
+	return runs, seen
 }
 
 // answers reports whether a daemon accepts connections on a socket. One that is busy does,

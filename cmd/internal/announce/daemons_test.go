@@ -77,6 +77,29 @@ func TestDaemonWatch(t *testing.T) {
 	step("one watched", 0, map[string]bool{own: true})
 }
 
+// TestDaemonWatchFRR: bgpd counts as running with its zebra only.
+func TestDaemonWatchFRR(t *testing.T) {
+	const bgpd = "/run/frr/bgpd.vty"
+	gone, w := map[string]bool{}, newDaemonWatch(func() {})
+	w.dial = func(socket string) error {
+		if gone[socket] {
+			return syscall.ECONNREFUSED
+		}
+		return nil
+	}
+	w.set([]Announce{{Daemon: bgpd}})
+	for _, ended := range []string{"", "/run/frr/zebra.vty", "", bgpd} {
+		clear(gone)
+		gone[ended] = true
+		for range daemonMisses {
+			w.probe()
+		}
+		if runs := w.state()[bgpd]; runs != (ended == "") {
+			t.Errorf("%q is gone: runs %v", ended, runs)
+		}
+	}
+}
+
 // TestListens: a process that listens is found by the path, also through a link to the folder,
 // and without rights on the socket; a file that a crash left is none.
 func TestListens(t *testing.T) {

@@ -236,8 +236,11 @@ func (r routingDaemons) finding(table int, six bool, own []string) Finding {
 func routingDaemonAt(a config.Announce, dial func(string, bool) (string, error)) Finding {
 	f := Finding{Kind: "routing", Name: "routing daemon of " + a.Name, Want: "connections on " + a.RoutingDaemon, Have: "connections", OK: true, manual: true,
 		Why: "while it accepts none, other directors consider this one as not serving (announce.routing_daemon)"}
-	if _, err := dial(a.RoutingDaemon, false); err != nil && !errors.Is(err, fs.ErrPermission) {
-		f.OK, f.Have, f.Remedy = false, err.Error(), "start it, or correct the path"
+	for _, socket := range announce.Required(a.RoutingDaemon) {
+		if _, err := dial(socket, false); err != nil && !errors.Is(err, fs.ErrPermission) {
+			f.OK, f.Have, f.Remedy = false, err.Error(), "start it, or correct the path"
+			break
+		}
 	}
 	return f
 }
