@@ -48,6 +48,7 @@ type CheckHealth struct {
 	Last           outcome.Result
 	Cause          string
 	InARow, Needed int
+	UncheckedSince time.Time // as in Health
 	Totals         outcome.Totals
 	// CertificateExpiry is when the certificate chain that the server showed last
 	// expires: of several trusted chains, the one that is valid longest. If none
@@ -146,7 +147,7 @@ func (t *target) decidingCheck() int {
 
 func (j *checkState) health() CheckHealth {
 	h := CheckHealth{Name: j.name(), Type: j.kind, Address: j.address, State: j.riseFall.state, Cause: j.cause,
-		InARow: j.riseFall.streak, Needed: j.riseFall.needed()}
+		InARow: j.riseFall.streak, Needed: j.riseFall.needed(), UncheckedSince: j.unchecked}
 	if j.probe != nil {
 		h.Last, h.Totals, h.CertificateExpiry = j.probe.last, j.probe.totals, j.probe.certExpiry
 	}

@@ -39,7 +39,7 @@ func TestUnchecked(t *testing.T) {
 		}
 		wait(2 * time.Second)
 		h := r.Health()[id(1)]
-		if h.UncheckedSince.IsZero() || time.Since(h.UncheckedSince) < 4*time.Second || h.UncheckedWhy != "connect: local it is" || h.State != Up {
+		if h.UncheckedSince.IsZero() || h.Checks[0].UncheckedSince != h.UncheckedSince || time.Since(h.UncheckedSince) < 4*time.Second || h.UncheckedWhy != "connect: local it is" || h.State != Up {
 			t.Errorf("after three: %+v", h)
 		}
 		if n := r.wakeups() - before; n != 1 {

@@ -54,6 +54,9 @@ CREATE ROLE md5 LOGIN PASSWORD '`+password+`';
 	if log := s.quiet(server.Output, up...); log != "" {
 		t.Errorf("the probes are logged:\n%s", log)
 	}
+	if log := s.quiet(server.Output, want{5432, `{ type = "postgres", user = "lvsd", tls = true }`, "tls in phase", "x509"}); log != "" {
+		t.Errorf("a certificate that is not trusted is logged:\n%s", log)
+	}
 	connect := want{5432, `{ type = "connect", close = "fin" }`, " ok\n", ""}
 	if log := s.quiet(server.Output, connect); log != "" {
 		t.Errorf("a connect with close = \"fin\" is logged:\n%s", log)

@@ -51,6 +51,8 @@ dc: example
 		}
 	}
 	s.probes(
+		want{389, `{ type = "ldap", tls = true }`, "tls in phase", "x509"},
+		want{636, `{ type = "ldaps" }`, "tls in phase", "x509"},
 		want{389, `{ type = "ldap", ` + user + `, password_file = WRONG }`, "status in phase", "invalid"},
 		want{389, `{ type = "ldap", base = "dc=example,dc=com" }`, "in phase", ""},
 		want{389, `{ type = "ldap", base = "dc=example,dc=org", expect = "^o: Other$" }`, "body in phase", "Example"},

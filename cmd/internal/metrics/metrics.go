@@ -173,7 +173,9 @@ func (e emitter) service(v director.View, quorum int, p decision.Service) {
 	for _, s := range p.Servers {
 		name := s.Address.String()
 		e.gauge(serverUp, boolValue(s.State == checker.Up), p.Name, name)
-		e.gauge(serverUnchecked, boolValue(!s.UncheckedSince.IsZero()), p.Name, name)
+		if len(v.Health[s.ID].Checks) < 2 {
+			e.gauge(serverUnchecked, boolValue(!s.UncheckedSince.IsZero()), p.Name, name, "")
+		}
 		e.gauge(serverConfigured, float64(s.Configured), p.Name, name)
 		e.gauge(serverDraining, boolValue(s.Draining()), p.Name, name)
 		if since := s.DrainingSince(); !since.IsZero() {
@@ -266,6 +268,7 @@ func (e emitter) checks(h checker.Health, labels ...string) {
 		if len(h.Checks) > 1 {
 			name = c.Name
 			e.gauge(checkUp, boolValue(c.State == checker.Up), append(labels[:2:2], name)...)
+			e.gauge(serverUnchecked, boolValue(!c.UncheckedSince.IsZero()), append(labels[:2:2], name)...)
 		}
 		for reason, n := range c.Totals.All() {
 			e.counter(checksTotal, n, append(labels[:2:2], string(reason), name)...)

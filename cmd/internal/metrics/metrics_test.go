@@ -43,7 +43,7 @@ func view(context.Context) director.View {
 		Decision: decision.Decision{Services: []decision.Service{{Name: "web", Key: key, Up: true, AvailableWeight: 3, Servers: []decision.RealServer{
 			{ID: id, Address: real, State: checker.Up, UncheckedSince: time.Unix(92, 0), DrainUntil: time.Unix(93, 0), Causes: []decision.Cause{{Kind: decision.CauseDrain, Since: time.Unix(96, 0)}}},
 		}, Fallback: decision.Fallback{Active: true}, Panic: true}}, Guard: decision.Guard{State: decision.GuardFrozen}},
-		Health: map[checker.ID]checker.Health{id: {Checks: []checker.CheckHealth{{Name: "http /other", State: checker.Down, Last: outcome.Result{At: time.Unix(98, 0), Took: 2 * time.Second}}, {Name: "http", State: checker.Up, Totals: totals, CertificateExpiry: time.Unix(95, 0), Last: outcome.Result{At: time.Unix(99, 0), Took: time.Second}}}}},
+		Health: map[checker.ID]checker.Health{id: {Checks: []checker.CheckHealth{{Name: "http /other", State: checker.Down, UncheckedSince: time.Unix(92, 0), Last: outcome.Result{At: time.Unix(98, 0), Took: 2 * time.Second}}, {Name: "http", State: checker.Up, Totals: totals, CertificateExpiry: time.Unix(95, 0), Last: outcome.Result{At: time.Unix(99, 0), Took: time.Second}}}}},
 		Kernel: ipvs.Snapshot{Valid: true, Up: true, At: time.Unix(98, 0), Foreign: 2,
 			Table: ipvs.Table{key: {Destinations: map[netip.AddrPort]ipvs.Destination{real: {Weight: 3}}}},
 			Stats: map[ipvs.ServiceKey]ipvs.ServiceStats{key: {Counters: ipvs.Counters{Connections: 1 << 40},
@@ -106,7 +106,8 @@ func TestSeries(t *testing.T) {
 		`lvsd_virtual_service_connections_total{service="web"} 1.099511627776e+12`,
 		`lvsd_real_server_weight{real_server="10.0.0.9:80",service="web"} 3`,
 		`lvsd_real_server_configured_weight{real_server="10.0.0.9:80",service="web"} 0`,
-		`lvsd_real_server_unchecked{real_server="10.0.0.9:80",service="web"} 1`,
+		`lvsd_real_server_unchecked{check="http",real_server="10.0.0.9:80",service="web"} 0`,
+		`lvsd_real_server_unchecked{check="http /other",real_server="10.0.0.9:80",service="web"} 1`,
 		`lvsd_virtual_service_real_servers_unchecked{service="web"} 1`,
 		`lvsd_real_server_draining{real_server="10.0.0.9:80",service="web"} 1`,
 		`lvsd_real_server_drain_until_timestamp_seconds{real_server="10.0.0.9:80",service="web"} 93`,
@@ -153,7 +154,8 @@ func TestOneCheckHasNoName(t *testing.T) {
 	w := httptest.NewRecorder()
 	m.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
 	text := w.Body.String()
-	if !strings.Contains(text, `lvsd_checks_total{real_server="10.0.0.9:80",reason="ok",service="web"} 7`) || strings.Contains(text, "check=") {
+	if !strings.Contains(text, `lvsd_checks_total{real_server="10.0.0.9:80",reason="ok",service="web"} 7`) ||
+		!strings.Contains(text, `lvsd_real_server_unchecked{real_server="10.0.0.9:80",service="web"} 1`) || strings.Contains(text, "check=") {
 		t.Error(text)
 	}
 }

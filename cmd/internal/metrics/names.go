@@ -113,7 +113,7 @@ var (
 	guardActive = gauge("lvsd_guard_active", "1 while the guard against mass failure freezes the health.")
 
 	serverUp         = gauge("lvsd_real_server_up", "1 while the real server is up by its checks.", "service", "real_server")
-	serverUnchecked  = gauge("lvsd_real_server_unchecked", "1 while this director cannot run a check of the real server, which keeps its last health.", "service", "real_server")
+	serverUnchecked  = gauge("lvsd_real_server_unchecked", "1 while this director cannot run a check of the real server, which keeps its last health.", "service", "real_server", "check")
 	serverWeight     = gauge("lvsd_real_server_weight", "The weight in the kernel; 0 also for a server that is not in its table.", "service", "real_server")
 	serverConfigured = gauge("lvsd_real_server_configured_weight", "The weight in the configuration file.", "service", "real_server")
 	serverDraining   = gauge("lvsd_real_server_draining", "1 while the real server drains: by the configuration, at its own request, or because it was removed from the file and still has connections.", "service", "real_server")
