@@ -106,6 +106,8 @@ func (p *sessionProbe) Probe(ctx context.Context, deadline time.Time) outcome.Ou
 	switch {
 	case d.Secure && out.Reason == outcome.OK:
 		out = endTLS(c, secure, out)
+	case d.Secure && out.Phase == outcome.PhaseTLS: // the certificate is invalid, and the server's tickets are unread
+		endTLS(c, secure, outcome.Outcome{Phase: outcome.PhaseReceive})
 	case d.Bye:
 		c.AwaitClose()
 	}
