@@ -108,7 +108,7 @@ func TestHoldersAreAskedFor(t *testing.T) {
 		since := e.Status().Since
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		if n := len(h.probes); n < announceRepeats+3 || n > announceRepeats+6 || h.probes[0].Sub(since) != announceGap {
+		if n := len(h.probes); n < announceRepeats+14 || n > announceRepeats+17 || h.probes[0].Sub(since) != announceGap {
 			t.Errorf("asked at %v, master since %v", h.probes, since)
 		}
 	})

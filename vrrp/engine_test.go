@@ -281,13 +281,13 @@ func TestAnnouncementsRepeatAndEnd(t *testing.T) {
 		h, r := l.host(lb1), &recorder{}
 		e := h.engine(t, r.options())
 		stop := running(t, e)
-		time.Sleep(70 * time.Second)
+		time.Sleep(20 * time.Second)
 		synctest.Wait()
 		var at []time.Duration
 		for _, a := range h.announcements() {
 			at = append(at, a.at.Sub(r.start)-downInterval(100, time.Second))
 		}
-		want := []time.Duration{0, announceGap, 2 * announceGap, 3 * announceGap, 4 * announceGap, 4*announceGap + time.Minute}
+		want := []time.Duration{0, announceGap, 2 * announceGap, 3 * announceGap, 4 * announceGap, 4*announceGap + lateRefresh}
 		if !slices.Equal(at, want) {
 			t.Errorf("announced at %v, want %v", at, want)
 		}

@@ -37,6 +37,9 @@ const (
 	announceRefresh = time.Minute
 	// contendedRefresh is the same while another host uses an address.
 	contendedRefresh = 5 * time.Second
+	// lateRefresh is the same while the LAN may not forward yet, see lateForwarding: the
+	// first announcements were lost then.
+	lateRefresh = 10 * time.Second
 
 	// answersPerInterval is how many other masters' adverts a master answers in its
 	// interval at most.

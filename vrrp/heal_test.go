@@ -53,6 +53,35 @@ func TestLateForwarding(t *testing.T) {
 	stays(b, b.advert(lb2, 90))
 }
 
+// Until the switch may forward, announcements are repeated sooner than each minute: the
+// first ones were lost, and clients have the other director's MAC address.
+func TestLateForwardingIsAnnounced(t *testing.T) {
+	announced := func(b *bench, within time.Duration) (times int) {
+		for end := b.now.Add(within); b.now.Before(end); {
+			b.now = b.m.Deadline()
+			for _, a := range b.step(input{kind: inTick}) {
+				if strings.HasPrefix(a, "announce ") {
+					times++
+				}
+			}
+		}
+		return times
+	}
+	b := backup(t)
+	b.step(input{kind: inUnready, reason: ReasonLinkDown})
+	b.step(input{kind: inReady, from: lb1})
+	b.run()
+	b.state(Master)
+	b.answer()
+	if n := announced(b, 50*time.Second); n < 8 {
+		t.Errorf("a master that has received nobody announced %d times in the 50 s of a spanning tree", n)
+	}
+	announced(b, lateForwarding)
+	if n := announced(b, 3*time.Minute); n > 3 {
+		t.Errorf("and %d times in 3 minutes later", n)
+	}
+}
+
 // The winner of a conflict must learn of it to announce the addresses: the loser
 // advertises once more. A master that was just preempted is no conflict.
 func TestLoserShowsItself(t *testing.T) {

@@ -43,7 +43,7 @@ type machine struct {
 	// Master.
 	tookOverInStandby bool
 
-	releaseUntil time.Time // until then it yields to a master that it may not preempt
+	releaseUntil time.Time // until then its LAN may not forward yet: it yields to a master that it may not preempt
 	advertAt     time.Time
 	answeredAt   time.Time // of the last advert that answered another master's, or of the next
 	announceAt   time.Time
@@ -227,9 +227,13 @@ func (m *machine) announce(now time.Time) {
 		m.announceAt = now.Add(announceGap)
 		return
 	}
-	m.announceAt = now.Add(announceRefresh)
-	if m.holders.Contended() {
+	switch {
+	case m.holders.Contended():
 		m.announceAt = now.Add(contendedRefresh)
+	case now.Before(m.releaseUntil):
+		m.announceAt = now.Add(lateRefresh)
+	default:
+		m.announceAt = now.Add(announceRefresh)
 	}
 	if m.sendFailures == 0 && now.Sub(m.since) > announceRefresh {
 		m.holdoff, m.flaps = 0, 0 // long enough as master: earlier failures no longer count

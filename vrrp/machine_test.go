@@ -487,6 +487,7 @@ func TestLeftoverInPart(t *testing.T) {
 // neighbours accept, later rarely; never after mastership.
 func TestAnnouncements(t *testing.T) {
 	b := backup(t, interval(40*time.Second))
+	b.advert(lb2, 90)
 	b.run()
 	began := b.now
 	var at []time.Duration

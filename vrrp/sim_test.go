@@ -41,6 +41,8 @@ type simulation struct {
 	clear   map[[2]int]time.Time // since when two masters could receive each other
 	failure string
 
+	late      bool       // a LAN forwarded late
+	clocksSet time.Time  // when all clocks were set
 	announcer *simulated // who announced the addresses last; nil: a stranger
 	noticed   bool       // all directors could have received it
 }
@@ -332,6 +334,8 @@ func (s *simulation) send(d *simulated, priority uint8) {
 					switch err := s.keys.Verify(context, message, &peer, s.now.Add(to.wall), a.Interval); {
 					case err == auth.ErrReplay:
 						return // it arrived twice, or after a later one
+					case err == auth.ErrClock && s.now.Sub(s.clocksSet) <= s.delay:
+						return // it was on the way while the clocks were set
 					case err != nil:
 						s.fail("refused: %v", err)
 						return
@@ -383,6 +387,7 @@ func (s *simulation) chaos() {
 		for _, d := range s.directors {
 			d.wall += by
 		}
+		s.clocksSet = s.now
 		s.note("all clocks are set by %v", by)
 	case 12, 13: // its clock is set; the clocks differ by less than [auth.MaxClockError]
 		was := d.off
@@ -411,7 +416,7 @@ func (s *simulation) chaos() {
 	case 4, 5:
 		d.link = !d.link
 		if d.link && s.r.IntN(2) == 0 { // as with STP
-			d.blocked = s.now.Add(time.Duration(s.r.Int64N(int64(2 * downInterval(1, d.cfg.AdvertInterval)))))
+			d.blocked, s.late = s.now.Add(time.Duration(s.r.Int64N(int64(2*downInterval(1, d.cfg.AdvertInterval))))), true
 		}
 		s.note("link of %d: %v, forwards after %v", d.id, d.link, max(d.blocked.Sub(s.now), 0))
 		if d.alive {
@@ -500,6 +505,9 @@ func (s *simulation) play() {
 	settle := 12*longest + 3*down + releaseDelay
 	if s.kernels {
 		settle += holdoffMax
+	}
+	if s.late {
+		settle += lateRefresh
 	}
 	held := time.Duration(0) // of one whose link flapped
 	for _, d := range s.directors {
