@@ -1,6 +1,7 @@
 package anycast
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -13,7 +14,7 @@ func (d *director) routes() string {
 }
 
 // TestAnycastRoutes: routes that another process removes are restored, a reload makes all
-// changes or none, and a cleanup after a crash leaves nothing.
+// changes or none, and a cleanup after a crash leaves nothing of lvsd's and all of others'.
 func TestAnycastRoutes(t *testing.T) {
 	// Without routing daemons: nothing here needs them.
 	s := newHosts(t, setting{edit: func(text string) string {
@@ -85,6 +86,14 @@ func TestAnycastRoutes(t *testing.T) {
 		return strings.Contains(all, vip+" dev lo table 113 scope link metric 100") && !strings.Contains(all, "table "+table) && !strings.Contains(all, second)
 	})
 
+	// A route of another process stays, whatever happens.
+	foreign := []string{"192.0.2.99", "dev", "eth0", "table", "113"}
+	d.MustRun(append([]string{"ip", "route", "add"}, foreign...)...)
+	d.waitStatus("to report the route of another process", func(st status) bool {
+		return slices.ContainsFunc(st.Problems, func(p string) bool {
+			return strings.Contains(p, "another process has 1 route") && strings.Contains(p, foreign[0])
+		})
+	})
 	d.lvsd.Kill()
 	<-d.lvsd.Done()
 	d.mustRun("cleanup", "--state-dir", s.Path(d.Name+".state"))
@@ -94,4 +103,7 @@ func TestAnycastRoutes(t *testing.T) {
 	d.start()
 	serves("to serve after a crash and a cleanup", vip)
 	d.stop()
+	if left := d.MustRun("ip", "route", "show", "table", "113"); !strings.Contains(left, foreign[0]) {
+		t.Errorf("the route of another process is gone: %q", left)
+	}
 }
