@@ -273,7 +273,7 @@ func (b *bench) lvsd(s *site, kind string) (*lab.Process, int) {
 	dir := b.lab.Path(fmt.Sprint("lvsd", b.runs))
 	var t strings.Builder
 	fmt.Fprintf(&t, "[global]\ncontrol_socket = \"%s/lvsd.sock\"\nstate_dir = \"%s/state\"\nhttp_listen = \"\"\n", dir, dir)
-	fmt.Fprintf(&t, "[[virtual_service]]\nname = \"web\"\naddress = \"10.77.9.100:80\"\ncheck = { interval = \"%v\", timeout = \"1s\", %s }\nreal_servers = [\n", b.interval, kinds[kind].lvsd)
+	fmt.Fprintf(&t, "[[virtual_service]]\nname = \"web\"\naddress = \"10.77.9.100:%s\"\ncheck = { interval = \"%v\", timeout = \"1s\", %s }\nreal_servers = [\n", kinds[kind].port, b.interval, kinds[kind].lvsd)
 	for i := range b.servers {
 		fmt.Fprintf(&t, "  { address = \"%s:%s\" },\n", s.server(i+1), kinds[kind].port)
 	}
@@ -289,7 +289,7 @@ func (b *bench) lvsd(s *site, kind string) (*lab.Process, int) {
 func (b *bench) keepalived(s *site, kind string) (*lab.Process, int) {
 	b.runs++
 	var t strings.Builder
-	t.WriteString("virtual_server 10.77.9.100 80 {\n")
+	t.WriteString("virtual_server 10.77.9.100 " + kinds[kind].port + " {\n")
 	fmt.Fprintf(&t, " delay_loop %.0f\n lb_algo wlc\n lb_kind DR\n protocol TCP\n", b.interval.Seconds())
 	for i := range b.servers {
 		fmt.Fprintf(&t, " real_server %s %s {\n weight 1\n %s }\n", s.server(i+1), kinds[kind].port, kinds[kind].keepalived)
