@@ -2,6 +2,7 @@ package server
 
 import (
 	"bufio"
+	"bytes"
 	"compress/gzip"
 	"context"
 	"crypto/ecdsa"
@@ -201,6 +202,37 @@ func TestTLSAndAuthentication(t *testing.T) {
 	if p := s.Status(t.Context()).Problems; len(p) != 0 {
 		t.Errorf("problems: %q", p)
 	}
+
+	// A renewed certificate is shown from the next connection on; one that cannot be used is
+	// reported.
+	renewed, _, _ := webFiles(t)
+	for _, name := range []string{"key.pem", "cert.pem"} {
+		text, err := os.ReadFile(filepath.Join(renewed, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(folder, name), string(text))
+	}
+	c, err := tls.Dial("tcp", port, &tls.Config{InsecureSkipVerify: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(renewed, "cert.pem"))
+	if block, _ := pem.Decode(text); err != nil || !bytes.Equal(c.ConnectionState().PeerCertificates[0].Raw, block.Bytes) {
+		t.Errorf("after a renewal the old certificate is shown: %v", err)
+	}
+	c.Close()
+	write(t, filepath.Join(folder, "cert.pem"), "garbage")
+	s.checkWebConfig()
+	if p := s.Status(t.Context()).Problems; len(p) != 1 || !strings.Contains(p[0], "web_config_file is invalid") {
+		t.Errorf("problems with an unusable certificate: %q", p)
+	}
+	if err := reload(file); err == nil {
+		t.Error("a reload with an unusable certificate is accepted")
+	}
+	write(t, filepath.Join(folder, "cert.pem"), string(text))
+	s.checkWebConfig()
+	call.until("https", "open sesame", 200)
 
 	// TLS is removed, the users stay; then the file is removed.
 	write(t, file, users)
