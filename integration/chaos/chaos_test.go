@@ -286,6 +286,13 @@ func (c *chaos) watch(what string, names []string, leaves bool, last time.Durati
 			if err != nil {
 				continue
 			}
+			for _, rs := range s.Services[0].RealServers {
+				said := -1
+				if rs.Weight != nil {
+					said = *rs.Weight
+				}
+				c.bounded(what, fmt.Sprintf("%s says another weight of %s than the kernel has", d.Name, rs.Address), said != d.ProcWeight(rs.Address))
+			}
 			if wrong := c.tooMuch(i); wrong != "" {
 				c.t.Errorf("%s: %s", what, wrong)
 			}
