@@ -404,8 +404,60 @@ func TestARenamedInterfaceIsLeft(t *testing.T) {
 	})
 }
 
-// More notifications than the kernel's queue holds: everything is read again, and a
-// watcher is notified.
+// More notifications than the kernel's queue holds, while it is listened to: the watcher is
+// notified, and sees what is there.
+func TestOverrunWakesTheWatcher(t *testing.T) {
+	inNamespace(t, func() {
+		p := must(Open("eth0", IPv4, Router{}))
+		defer p.Close()
+		ours := prefixes("10.0.0.88/32")
+		must2(p.SetAddresses(ours, ours, false))
+		must(p.State(ours, netip.Addr{}, false))
+		if err := p.cache.raw.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 4096) }); err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		woken, ended := make(chan struct{}, 1), make(chan struct{})
+		go func() {
+			defer close(ended)
+			p.Watch(ctx, func() {
+				select {
+				case woken <- struct{}{}:
+				default:
+				}
+			})
+		}()
+		eth0, other := must(netlink.LinkByName("eth0")), must(netlink.LinkByName("lo")) // whose addresses do not concern it
+		p.cache.mu.Lock()                                                               // what listens cannot read meanwhile
+		for i := range 200 {
+			if err := netlink.AddrAdd(other, &netlink.Addr{IPNet: must(netlink.ParseIPNet("10.2.0." + strconv.Itoa(i) + "/32"))}); err != nil {
+				t.Error(err)
+			}
+		}
+		if err := netlink.AddrDel(eth0, address(ours[0], netlink.SCOPE_HOST)); err != nil {
+			t.Error(err)
+		}
+		p.cache.mu.Unlock()
+		limit := time.After(10 * time.Second)
+		for lost := false; !lost; { // the first call may be of its own start
+			select {
+			case <-woken:
+			case <-limit:
+				t.Fatal("the watcher was not woken, or nothing was lost, so that nothing is tested")
+			}
+			p.cache.mu.Lock()
+			lost = p.cache.overruns > 0
+			p.cache.mu.Unlock()
+		}
+		if s := must(p.State(ours, netip.Addr{}, false)); len(s.Present) != 0 {
+			t.Errorf("%+v", s)
+		}
+		stop()
+		<-ended
+	})
+}
+
+// More notifications than the kernel's queue holds: everything is read again.
 func TestOverrun(t *testing.T) {
 	inNamespace(t, func() {
 		p := must(Open("eth0", IPv4, Router{}))
