@@ -121,6 +121,15 @@ func TestAnycastOperate(t *testing.T) {
 	if n := s.hops(); n[0] != 1 {
 		t.Errorf("%d directors at the router", n[0])
 	}
+	// A restart, as of an upgrade, does not end it.
+	one.stop()
+	one.start()
+	one.waitStatus("its standby after a restart", func(st status) bool {
+		return st.weight(real) > 0 && !st.Announces[0].Announced && st.Announces[0].Reason == "standby"
+	})
+	if n := s.hops(); n[0] != 1 {
+		t.Errorf("%d directors at the router after a restart on standby", n[0])
+	}
 	for _, d := range s.lb[:2] {
 		d.mustRun("handover", "--end", "--socket", d.socket)
 	}
