@@ -119,7 +119,11 @@ func (s *Server) answerPublic(l *listener, h http.Handler) {
 	file := l.web
 	flags := &web.FlagConfig{WebConfigFile: &file}
 	log := slog.New(asDebug{s.Log.Handler()})
-	for {
+	// One that was invalid, or is being written, must be the same at two looks: whether there
+	// is TLS is decided here, and half a file, or an empty one, would mean none.
+	var seen [sha256.Size]byte
+	for settled := true; ; settled = webOf(file) == seen {
+		seen = webOf(file)
 		server := s.server(h)
 		// Bound how long a client holds a connection that does not send the body it
 		// announced, which is read before the reply is sent, or does not read.
@@ -130,7 +134,7 @@ func (s *Server) answerPublic(l *listener, h http.Handler) {
 			return
 		}
 		// The library reads whatever the file is: first see that it is a small regular one.
-		if CheckWeb(file) == nil && errors.Is(web.Serve(l.Listener, server, flags, log), http.ErrServerClosed) {
+		if settled && CheckWeb(file) == nil && errors.Is(web.Serve(l.Listener, server, flags, log), http.ErrServerClosed) {
 			return
 		}
 		s.checkWebConfig()

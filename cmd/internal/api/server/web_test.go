@@ -13,6 +13,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"io"
+	"log/slog"
 	"math/big"
 	"net"
 	"net/http"
@@ -276,6 +277,41 @@ func TestAStartWithABrokenWebConfigFile(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// lines receives what is logged, as long as there is room.
+type lines chan string
+
+func (l lines) Write(b []byte) (int, error) {
+	select {
+	case l <- string(b):
+	default:
+	}
+	return len(b), nil
+}
+
+// TestAWebConfigFileThatIsBeingWritten: an empty file is valid and means neither TLS nor
+// passwords. One that an editor has only just created must not be taken for that.
+func TestAWebConfigFileThatIsBeingWritten(t *testing.T) {
+	folder, tlsPart, users := webFiles(t)
+	file := filepath.Join(folder, "web.yml")
+	write(t, file, "basic_auth_users: [\n")
+	s := newServer(t, &stub{view: healthy()})
+	reported := make(lines, 10)
+	s.Log = slog.New(slog.NewTextHandler(reported, nil))
+	listen(t, s, file)
+	<-reported // the file was looked at
+	call := newCaller(t, s)
+	call.http.Timeout = 200 * time.Millisecond
+	write(t, file, "")
+	for end := time.Now().Add(controlCheckInterval + time.Second); time.Now().Before(end); { // the file is looked at once
+		if code := call.get("http", ""); code == 200 {
+			t.Fatal("a file that is being written lets callers in")
+		}
+	}
+	write(t, file, tlsPart+users)
+	call.http.Timeout = 10 * time.Second
+	call.until("https", "open sesame", 200)
 }
 
 // TestThePort: what strangers reach reads, is packed where that is taken, and is
