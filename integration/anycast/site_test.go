@@ -37,6 +37,7 @@ type setting struct {
 	name    string
 	speaker speaker
 	six     bool // IPv6 too
+	silent  bool // a director that dies keeps its carrier
 	tun     bool // tunnels instead of direct routing
 	servers int  // 0: the guide's two
 	edit    func(config string) string
