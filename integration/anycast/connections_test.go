@@ -87,7 +87,7 @@ func TestAnycastConnections(t *testing.T) {
 		{name: "mh", speaker: bird, late: 1},
 		{name: "mh-frr", speaker: frr, late: 1},
 		{name: "mh-tun-ipv6", speaker: bird, late: 1, tun: true, six: true, silent: true},
-		{name: "mh-sync", speaker: bird, late: 1, servers: 3, edit: withSync},
+		{name: "mh-sync", speaker: bird, late: 1, six: true, servers: 3, edit: withSync},
 		{name: "wlc-sync", speaker: bird, late: 1, edit: func(text string) string { return withSync(wlc(text)) }},
 		{name: "wlc", speaker: bird, late: 1, edit: wlc},
 	}
@@ -141,6 +141,9 @@ func joinDeathReturn(t *testing.T, how setting) (r row) {
 	if how.servers > 0 {
 		for _, d := range s.lb {
 			d.mustRun("drain", "web", "10.0.0.21:80", "-c", d.config, "--director", d.Name, "--socket", d.socket)
+			if how.six {
+				d.mustRun("drain", "web6", "[2001:db8:10::21]:80", "-c", d.config, "--director", d.Name, "--socket", d.socket)
+			}
 		}
 	}
 	r.drain = broken("after a drain, if any")

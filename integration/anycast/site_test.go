@@ -193,7 +193,11 @@ func (s *site) write() {
 	}
 	if how.six {
 		web := text[strings.Index(text, "[[virtual_service]]"):]
-		for old, new := range map[string]string{`"web"`: `"web6"`, vip + ":80": "[" + vip6 + "]:80", "10.0.0.21:": "[2001:db8:10::21]:", "10.0.0.22:": "[2001:db8:10::22]:"} {
+		six := map[string]string{`"web"`: `"web6"`, vip + ":80": "[" + vip6 + "]:80"}
+		for i := range max(how.servers, 2) {
+			six[fmt.Sprintf("10.0.0.%d:", 21+i)] = fmt.Sprintf("[2001:db8:10::%d]:", 21+i)
+		}
+		for old, new := range six {
 			web = lvsdtest.Replace(s.t, web, old, new)
 		}
 		replace(strconv.Quote(vip)+"]", strconv.Quote(vip)+", "+strconv.Quote(vip6)+"]\nservices = \"all\"")
