@@ -86,6 +86,7 @@ func TestAnycastConnections(t *testing.T) {
 	ways := []setting{
 		{name: "mh", speaker: bird, late: 1},
 		{name: "mh-frr", speaker: frr, late: 1},
+		{name: "mh-frr-tun", speaker: frr, late: 1, tun: true, silent: true},
 		{name: "mh-tun-ipv6", speaker: bird, late: 1, tun: true, six: true, silent: true},
 		{name: "mh-sync", speaker: bird, late: 1, six: true, servers: 3, edit: withSync},
 		{name: "wlc-sync", speaker: bird, late: 1, edit: func(text string) string { return withSync(wlc(text)) }},
